@@ -34,7 +34,7 @@ from pipeline.data.format.layout import schema_version
 from pipeline.data.manifest import Failure, Manifest, read_document, receipt_path, write_document
 from pipeline.data.origin import UNKNOWN, Origin
 from pipeline.data.plan import SPLITS, Shard, recorded_samples
-from pipeline.data.recorded_configuration import NO_SOLVER, is_adopted
+from pipeline.data.recorded_configuration import NO_SOLVER, has_gaps, is_adopted
 from pipeline.parallel import heartbeats, launch
 from pipeline.parallel.equal_configurations import refuse_other_configurations
 from pipeline.parallel.groups import wait_for_ranks
@@ -75,6 +75,11 @@ def run(settings: Settings) -> None:
     _refuse_overlap(settings.source, settings.run, settings.dataset)
     folder = RunFolder.of(settings)
     description = descriptions.read(settings.description)
+    if description.gaps and settings.quantities:
+        raise UserError(
+            "quantities= reduces fields over a region, and gaps: true declares missing values in them. Data "
+            "with gaps have no quantities of interest. Leave out quantities="
+        )
     with (
         heartbeats.watch(world),
         records.run_record("adopt", folder, settings.model_dump(mode="json")) as metadata,
@@ -210,7 +215,13 @@ def _make_shards(settings: Settings, plan: _Plan, reader: ReaderProcess, world: 
             remove_partials(dataset / "data" / split, [Path(item.file).name for item in missing])
     world.Barrier()
     copier = ShardCopier(
-        reader, plan.specification, manifest.header, dataset, manifest.shard_hash, plan.splits
+        reader,
+        plan.specification,
+        manifest.header,
+        dataset,
+        manifest.shard_hash,
+        plan.splits,
+        has_gaps(manifest.configuration),
     )
     own_shards: list[Shard] = missing[world.rank :: world.size]
     failures: list[Failure] = []

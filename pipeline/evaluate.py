@@ -6,7 +6,7 @@ import importlib.metadata
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -27,6 +27,7 @@ from pipeline.evaluation.intervals import attribution, coverage
 from pipeline.evaluation.intervals.calibrate import model_calibration
 from pipeline.evaluation.intervals.residuals import HeldOut
 from pipeline.evaluation.intervals.words import confidence_sentences, interval_sentences
+from pipeline.evaluation.mixture import sources
 from pipeline.evaluation.mlperf.record import write_training_log
 from pipeline.evaluation.model_card import card as model_card
 from pipeline.evaluation.model_table import show_sweep
@@ -84,7 +85,7 @@ def run(settings: Settings) -> float:
             if communicator.rank == 0:
                 print(f"warning: {warning}", flush=True)
         description = trained_model.description(folder.model_folder)
-        model_settings = _model_settings(folder, description)
+        model_settings = trained_model.settings_of(folder.model_folder, description)
         if settings.seed != settings.training.seed:
             # The seed is that of the data.
             model_settings.pop("seed", None)
@@ -96,9 +97,13 @@ def run(settings: Settings) -> float:
         metadata["configuration"] = used_settings | model_settings | {"training": training}
         trained_model.refuse_changed_problem(surrogate, description, dataset, folder.model_folder)
         grids = other_grids.open_datasets(settings, folder, device, dataset)
-        guard.refuse_model_tests([dataset, *(grid.dataset for grid in grids)], settings.lineage)
+        further_sources = sources.open_sources(settings, dataset)
+        measured_on = [dataset, *further_sources, *(grid.dataset for grid in grids)]
+        guard.refuse_model_tests(measured_on, settings.lineage)
         is_trained_on = trained_model.is_trained_on(description["configuration"], dataset)
         identity = _identity(settings, dataset, surrogate, description, grids)
+        if further_sources:
+            identity = digest([identity, *(source.identity for source in further_sources)])
         if not is_trained_on and (path := folder.model_folder / calibration_files.DOCUMENT).is_file():
             identity = digest([identity, sha256_of(path)])
         metadata["report"], is_first = str(folder.report), communicator.rank == 0
@@ -120,6 +125,7 @@ def run(settings: Settings) -> float:
         solver = solver_of_data(dataset.configuration, dataset.spec, settings.solver, MPI.COMM_SELF)
         splits = _measure_splits(settings, surrogate, dataset, communicator, fitted=fitted, solver=solver)
         grid_results = other_grids.measure(settings, grids, communicator)
+        source_results = sources.measure(settings, surrogate, further_sources, communicator)
         held_out = HeldOut(surrogate, dataset, settings.evaluation.batch_size, communicator)
         calibration = model_calibration(held_out, is_trained_on=is_trained_on)
         intervals, confidence = coverage.measure(held_out, calibration, HELD_OUT_SPLITS)
@@ -144,6 +150,7 @@ def run(settings: Settings) -> float:
                 definitions=results.DEFINITIONS,
                 splits=splits,
                 other_grids=tuple(grid_results),
+                sources=tuple(source_results),
                 worth=None if isinstance(worth, str) else worth,
                 baselines=sentences,
                 training_speed=write_training_log(folder, description, dataset.spec.name),
@@ -162,20 +169,6 @@ def run(settings: Settings) -> float:
             }
             objective = schema.objective(metrics)
         return float(communicator.bcast(objective))
-
-
-def _model_settings(folder: RunFolder, description: Mapping[str, object]) -> dict[str, object]:
-    """Return the keys of the configuration that determined a model; `description` is model.json."""
-    configuration = cast(dict[str, object], description.get("configuration", {}))
-    training: dict[str, object] = {}
-    if {"training", "seed"} <= configuration.keys():
-        options, seed = cast(dict[str, object], configuration["training"]), configuration["seed"]
-        training = {"training": {**options, "seed": seed}, "seed": seed}
-    return {
-        "surrogate": {"name": description["surrogate"], **cast(dict[str, object], description["options"])},
-        "ensemble": max(store.num_members(folder.model_folder), 1),
-        **training,
-    }
 
 
 def _identity(
@@ -284,6 +277,8 @@ def _print_errors(metrics: schema.Metrics, dataset: Dataset, folder: RunFolder) 
     console.print(error_table(metrics))
     if metrics.other_grids:
         console.print(other_grids.table(metrics, dataset.spec.shape))
+    if metrics.sources:
+        console.print(sources.table(metrics, str(dataset.folder)))
     for split in metrics.splits:
         console.print(words.verdict(metrics, split), soft_wrap=True)
     for sentence in (

@@ -26,6 +26,7 @@ from pipeline.data.accuracy import SelfStatedError
 from pipeline.data.card import checks_section
 from pipeline.data.card import stated_error as stated_error_section
 from pipeline.data.checks import integrity
+from pipeline.data.checks.content import share_of_gaps
 from pipeline.data.checks.data_checks import compared_rows
 from pipeline.data.checks.result import CheckResult
 from pipeline.data.checks.shard_under_test import ShardUnderTest
@@ -210,6 +211,9 @@ class CheckedShards:
                 CheckResult.of_mistake(check, file, mistake)
                 for check, mistake in integrity.check_shard(shard_under_test)
             ]
+            if shard_under_test.entry and shard_under_test.paths_with_gaps:
+                shares = share_of_gaps(shard_under_test)
+                shard_results.append(CheckResult("gaps", file, "passed", numbers=shares))
             results += shard_results
             if shard_under_test.entry and not any(map(is_failed, shard_results)):
                 tables.append(RowTable.of(shard_under_test, position))
@@ -250,6 +254,9 @@ def _report(results: Sequence[CheckResult]) -> None:
     for result in results:
         if result.outcome == "warning":
             print(f"warning: {result.check}: {result.message}", file=sys.stderr, flush=True)
+    gaps = [max(result.numbers.values()) for result in results if result.check == "gaps"]
+    if gaps:
+        print(f"validate: declared gaps take up to {max(gaps):.1%} of the values of a field", flush=True)
     checks_by_reason: dict[str, dict[str, None]] = {}
     for result in results:
         if result.outcome == "not applicable":

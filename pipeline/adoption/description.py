@@ -31,7 +31,7 @@ class FieldDescription(_Section):
     """A field: `source` is its name in the files, or the names of its components; by default its own name.
 
     The mean of a `conserved` field over the box never changes. A `pseudo` field changes its sign in a
-    reflection.
+    reflection. `noise` is the standard deviation of the errors of measured values, in the unit of the field.
     """
 
     unit: str | None = None
@@ -39,6 +39,7 @@ class FieldDescription(_Section):
     description: str | None = None
     conserved: bool = False
     pseudo: bool = False
+    noise: Annotated[float, Field(gt=0)] | None = None
 
 
 class AxisDescription(_Section):
@@ -72,6 +73,8 @@ class Description(_Section):
     """All that files may leave open.
 
     With `fields`, only the listed fields are adopted, and with `parameters` only the listed parameters.
+    NaN in a field that changes in time is a missing value with `gaps`, and a mistake without. Data are
+    `measured` by this key, with gaps, or with the noise of a field.
     `order` names the axes of plain arrays, `dimensions` those of NetCDF and Zarr, and `columns` those of
     tables. `splits` holds the number or the share of the trajectories of each split. With `in_place` true,
     new splits divide the trajectories in the order of the files, and files that cannot be read in place are
@@ -86,6 +89,8 @@ class Description(_Section):
     times: TimesDescription = TimesDescription()
     parameters: dict[Name, ParameterDescription] = {}
     symmetries: list[str] = []
+    gaps: bool = False
+    measured: bool = False
     autonomous: bool = True
     parametric: bool = False
     splits: dict[Split, Annotated[float, Field(ge=0)]] = {}

@@ -41,6 +41,7 @@ class ShardCopier:
         folder: the folder of the data set.
         configuration_hash: the hash in each receipt.
         splits: the trajectories of each split.
+        has_gaps: whether NaN in a field that changes in time is a missing value.
     """
 
     reader: ReaderProcess
@@ -49,6 +50,7 @@ class ShardCopier:
     folder: Path
     configuration_hash: str
     splits: dict[str, np.ndarray]
+    has_gaps: bool = False
     _parameters: list[FoundParameter] = field(init=False)
     _reductions: Reductions = field(init=False)
 
@@ -162,7 +164,8 @@ class ShardCopier:
         return result
 
     def _reason_to_leave_out(self, states: np.ndarray, coefficients: np.ndarray) -> str | None:
-        frames = np.isfinite(states).all(axis=tuple(axis for axis in range(states.ndim) if axis != 1))
+        is_valid = ~np.isinf(states) if self.has_gaps else np.isfinite(states)
+        frames = is_valid.all(axis=tuple(axis for axis in range(states.ndim) if axis != 1))
         if not frames.all():
             time = float(self.header.times[int(np.argmin(frames))])
             return not_finite_reason("a field", self.header, time)

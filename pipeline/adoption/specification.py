@@ -161,6 +161,16 @@ def _fields(contents: Contents, description: Description, mistakes: Mistakes) ->
             )
             continue
         unit = mistakes.unit(f"fields.{name}.unit", entry.unit, first.unit)
+        if entry.conserved and description.gaps:
+            mistakes.wrong.append(
+                f"fields.{name} is conserved, and gaps: true declares missing values. The mean over a box "
+                f"with gaps is unknown. Remove conserved: true from {name}"
+            )
+        if entry.noise and first.is_constant:
+            mistakes.wrong.append(
+                f"fields.{name}.noise={entry.noise:g} belongs to a field that is constant in time. Only "
+                f"fields that change have noise. Remove noise from {name}"
+            )
         sources.append(
             FieldSource(
                 Field(

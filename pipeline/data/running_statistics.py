@@ -19,12 +19,16 @@ ExactNumber = Annotated[str, Field(pattern=r"^-?[0-9]+(/[1-9][0-9]*)?$", max_len
 
 #: Every finite float64 is a multiple of 2^-1074.
 _SCALE_BITS = 1074
+_LARGEST = float(np.finfo(np.float64).max)
 
 
 class PlainStatistics(TypedDict):
-    """Running statistics in the form of a receipt: numbers, texts and lists."""
+    """Running statistics in the form of a receipt: numbers, texts and lists.
 
-    count: int
+    `count` is a list if the channels have different counts, because of gaps.
+    """
+
+    count: int | list[int]
     sum: list[ExactNumber]
     sum_of_squares: list[ExactNumber]
     minimum: list[float]
@@ -37,9 +41,11 @@ class RunningStatistics:
 
     The sums are exact rational numbers. Their addition has no rounding error and no order, so the statistics
     of a split do not depend on its division into shards. The variance of equal values is exactly 0.
+
+    NaN is a missing value and has no influence. `count` is one number if all channels have as many values.
     """
 
-    count: int
+    count: int | tuple[int, ...]
     sum: tuple[Fraction, ...]
     sum_of_squares: tuple[Fraction, ...]
     minimum: np.ndarray
@@ -77,27 +83,63 @@ class RunningStatistics:
             flat_values -= mean[..., None]
             deviation = flat_values.sum(axis=2)
             squared_deviation = np.square(flat_values, out=flat_values).sum(axis=2)
+        if np.isnan(squared_deviation).any() and np.isnan(values).any():
+            return cls._of_incomplete(values)
         if not np.isfinite(squared_deviation).all():
             raise UserError(
                 f"the values reach {np.abs([minimum, maximum]).max():g}, and their squares exceed the range "
                 "of float64. Statistics need values below 1e150. Choose other units for the solver"
             )
-        num_values = flat_values.shape[2]
+        counts = np.full(mean.shape, flat_values.shape[2])
+        return cls._of_sums((counts, mean, deviation, squared_deviation), minimum, maximum)
+
+    @classmethod
+    def _of_incomplete(cls, values: np.ndarray) -> RunningStatistics:
+        """Return the statistics of the values (C, N, ...) that are not NaN."""
+        flat_values = values.reshape(*values.shape[:2], math.prod(values.shape[2:])).astype(np.float64)
+        is_missing = np.isnan(flat_values)
+        counts = (~is_missing).sum(axis=2)
+        minimum = np.where(is_missing, np.inf, flat_values).min(axis=2)
+        maximum = np.where(is_missing, -np.inf, flat_values).max(axis=2)
+        total = np.where(is_missing, 0.0, flat_values).sum(axis=2)
+        mean = np.where(counts, (total / np.maximum(counts, 1)).clip(minimum, maximum), 0.0)
+        deviations = np.where(is_missing, 0.0, flat_values - mean[..., None])
+        squares = np.square(deviations).sum(axis=2)
+        return cls._of_sums((counts, mean, deviations.sum(axis=2), squares), minimum, maximum)
+
+    @classmethod
+    def _of_sums(
+        cls, columns: tuple[np.ndarray, ...], minimum: np.ndarray, maximum: np.ndarray
+    ) -> RunningStatistics:
+        """Return the statistics of numbers for each channel and trajectory (C, N).
+
+        `columns` are the counts, the means, and the sums of deviations and of squared deviations.
+        """
         sums = [
-            _exact_sums(num_values, *channel)
-            for channel in zip(mean.tolist(), deviation.tolist(), squared_deviation.tolist(), strict=True)
+            _exact_sums(*channel) for channel in zip(*(column.tolist() for column in columns), strict=True)
         ]
         return cls(
-            num_values * values.shape[1],
+            _as_count(columns[0].sum(axis=1).tolist()),
             tuple(total for total, _ in sums),
             tuple(squares for _, squares in sums),
             minimum.min(axis=1),
             maximum.max(axis=1),
         )
 
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The number of values of each channel (C,)."""
+        return self.count if isinstance(self.count, tuple) else (self.count,) * len(self.sum)
+
     def __add__(self, other: RunningStatistics) -> RunningStatistics:
+        if isinstance(self.count, int) and isinstance(other.count, int):
+            count: int | tuple[int, ...] = self.count + other.count
+        else:
+            count = _as_count(
+                [first + second for first, second in zip(self.counts, other.counts, strict=True)]
+            )
         return RunningStatistics(
-            self.count + other.count,
+            count,
             _added(self.sum, other.sum),
             _added(self.sum_of_squares, other.sum_of_squares),
             np.minimum(self.minimum, other.minimum),
@@ -106,23 +148,24 @@ class RunningStatistics:
 
     @property
     def mean(self) -> np.ndarray:
-        """The mean."""
-        return _as_floats(total / max(self.count, 1) for total in self.sum)
+        """The mean; 0 without values."""
+        return _as_floats(total / max(count, 1) for total, count in zip(self.sum, self.counts, strict=True))
 
     @property
     def std(self) -> np.ndarray:
         """The standard deviation of the whole population."""
-        count = max(self.count, 1)
-        pairs = zip(self.sum, self.sum_of_squares, strict=True)
-        variances = (squares / count - (total / count) ** 2 for total, squares in pairs)
+        columns = zip(self.sum, self.sum_of_squares, self.counts, strict=True)
+        variances = (
+            squares / max(count, 1) - (total / max(count, 1)) ** 2 for total, squares, count in columns
+        )
         # The sums of a forged receipt may give a negative variance.
         return np.asarray(np.sqrt(_as_floats(max(variance, Fraction(0)) for variance in variances)))
 
     @property
     def rms(self) -> np.ndarray:
         """The root mean square."""
-        squares = _as_floats(squares / max(self.count, 1) for squares in self.sum_of_squares)
-        return np.asarray(np.sqrt(squares))
+        columns = zip(self.sum_of_squares, self.counts, strict=True)
+        return np.asarray(np.sqrt(_as_floats(squares / max(count, 1) for squares, count in columns)))
 
     @property
     def size(self) -> np.ndarray:
@@ -132,27 +175,35 @@ class RunningStatistics:
     def to_json(self) -> PlainStatistics:
         """Return plain numbers, texts and lists; all values survive a round trip exactly."""
         return {
-            "count": self.count,
+            "count": list(self.count) if isinstance(self.count, tuple) else self.count,
             "sum": [str(total) for total in self.sum],
             "sum_of_squares": [str(squares) for squares in self.sum_of_squares],
-            "minimum": self.minimum.tolist(),
-            "maximum": self.maximum.tolist(),
+            # JSON has no infinity, the bounds of no values.
+            "minimum": self.minimum.clip(-_LARGEST, _LARGEST).tolist(),
+            "maximum": self.maximum.clip(-_LARGEST, _LARGEST).tolist(),
         }
 
     @classmethod
     def from_json(cls, numbers: PlainStatistics) -> RunningStatistics:
         """Return the statistics that `to_json` wrote."""
+        count = numbers["count"]
+        minimum, maximum = (np.array(numbers[key], np.float64) for key in ("minimum", "maximum"))  # type: ignore[literal-required]
         return cls(
-            numbers["count"],
+            tuple(count) if isinstance(count, list) else count,
             tuple(map(Fraction, numbers["sum"])),
             tuple(map(Fraction, numbers["sum_of_squares"])),
-            np.array(numbers["minimum"], dtype=np.float64),
-            np.array(numbers["maximum"], dtype=np.float64),
+            np.where(minimum == _LARGEST, np.inf, minimum),
+            np.where(maximum == -_LARGEST, -np.inf, maximum),
         )
 
 
+def _as_count(counts: list[int]) -> int | tuple[int, ...]:
+    """Return one number if all channels have as many values; else the number of each channel."""
+    return counts[0] if len(set(counts)) == 1 else tuple(counts)
+
+
 def _exact_sums(
-    num_values: int, means: list[float], deviations: list[float], squared_deviations: list[float]
+    counts: list[int], means: list[float], deviations: list[float], squared_deviations: list[float]
 ) -> tuple[Fraction, Fraction]:
     """Return the sum and the sum of squares of all trajectories of one channel.
 
@@ -161,8 +212,8 @@ def _exact_sums(
         Σ u = n m + Σ d,    Σ u² = n m² + 2 m Σ d + Σ d²
     """
     total = squares = 0
-    for mean, deviation, squared_deviation in zip(
-        map(_scaled, means), map(_scaled, deviations), map(_scaled, squared_deviations), strict=True
+    for num_values, mean, deviation, squared_deviation in zip(
+        counts, map(_scaled, means), map(_scaled, deviations), map(_scaled, squared_deviations), strict=True
     ):
         total += num_values * mean + deviation
         squares += mean * (num_values * mean + 2 * deviation) + (squared_deviation << _SCALE_BITS)

@@ -86,7 +86,7 @@ def split_results(measurements: Measurements, spec: Spec, times: np.ndarray) -> 
     return SplitResult(
         trajectories=errors.sizes["trajectory"],
         headline={
-            predictor: _headline(
+            predictor: headline_of(
                 headline.sel(predictor=predictor, mode="one_step").to_numpy(), rollout_ends[predictor]
             )
             for predictor in predictors
@@ -147,7 +147,7 @@ def split_results(measurements: Measurements, spec: Spec, times: np.ndarray) -> 
     )
 
 
-def _headline(one_step: np.ndarray, rollout_end: np.ndarray) -> Headline:
+def headline_of(one_step: np.ndarray, rollout_end: np.ndarray) -> Headline:
     """Return the headline of one predictor, of its errors by trajectory."""
     return Headline(
         one_step=Summary.of(summary(one_step)),

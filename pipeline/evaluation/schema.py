@@ -44,6 +44,8 @@ __all__ = [
     "PredictabilityResult",
     "Predictor",
     "SeriesSummary",
+    "SourcePredictor",
+    "SourceResult",
     "SplitResult",
     "Summary",
     "objective",
@@ -206,14 +208,35 @@ class GridResult(Section):
     headline: Annotated[dict[Predictor, Headline], AfterValidator(_with_all_predictors)]
 
 
+#: The predictors whose errors on further data sets of a mixture are measured.
+SourcePredictor = Literal["surrogate", "persistence", "mean"]
+
+
+class SourceResult(Section):
+    """The errors on the split `test` of a data set after the first of `dataset=[a,b,...]`.
+
+    `dataset` is the identity of the data set in `folder`. `trajectories` counts those with values. The errors
+    of `measured` data are over the measured values. `noise` holds the declared standard deviation of the
+    noise of each field with noise, relative to the root mean square of the field in the training split: the
+    relative L2 error of a perfect prediction.
+    """
+
+    folder: str
+    dataset: str
+    measured: bool
+    trajectories: int
+    noise: dict[str, float]
+    headline: dict[SourcePredictor, Headline]
+
+
 class Metrics(Section):
     """The results of an evaluation.
 
     `identity` is a hash of everything that determines the evaluation, and `model` is a hash of model.json.
     `dataset` is the identity of the data set; `time` (T,) holds the times of the frames, s. `worth` is null
     with `evaluation.worth=0`. Its times differ from run to run. `other_grids` has an entry for each data set
-    of `evaluation.other_grids`. `baselines` holds a sentence on each fitted baseline: its fit, or the reason
-    why there is none. `training_speed` has an entry for each trained network: one, or the members of an
+    of `evaluation.other_grids`, and `sources` one for each data set after the first. `baselines` holds a
+    sentence on each fitted baseline: its fit, or the reason why there is none. `training_speed` has an entry for each trained network: one, or the members of an
     ensemble. `data_errors` holds the error of the data by split and field; it is empty where the error is not
     known. `skipped` holds a sentence for each part of the report that does not apply.
     """
@@ -228,6 +251,7 @@ class Metrics(Section):
     definitions: dict[str, str]
     splits: dict[str, SplitResult]
     other_grids: tuple[GridResult, ...] = ()
+    sources: tuple[SourceResult, ...] = ()
     worth: WorthResult | None = None
     baselines: dict[str, str] = Field(default_factory=dict)
     training_speed: tuple[TrainingSpeed, ...] = ()

@@ -91,6 +91,20 @@ def description(folder: Path) -> Mapping[str, Any]:
     return content
 
 
+def settings_of(folder: Path, description: Mapping[str, Any]) -> dict[str, object]:
+    """Return the keys of the configuration that determined the model in a folder, from its model.json."""
+    configuration = description.get("configuration", {})
+    training: dict[str, object] = {}
+    if {"training", "seed"} <= configuration.keys():
+        options, seed = configuration["training"], configuration["seed"]
+        training = {"training": {**options, "seed": seed}, "seed": seed}
+    return {
+        "surrogate": {"name": description["surrogate"], **description["options"]},
+        "ensemble": max(store.num_members(folder), 1),
+        **training,
+    }
+
+
 def is_trained_on(configuration: Mapping[str, Any], dataset: Dataset) -> bool:
     """Return whether a model was trained on a data set, perhaps before the data set grew.
 
@@ -113,9 +127,10 @@ def refuse_changed_problem(
 ) -> None:
     """Raise `UserError` if a model evaluated on its training data holds another problem than the data.
 
-    On another data set, spec and statistics may differ.
+    On another data set, spec and statistics may differ. A model of a mixture has the statistics of the
+    mixture and the symmetries that all its data sets have.
     """
-    if content["configuration"]["dataset"] != dataset.identity:
+    if content["configuration"]["dataset"] != dataset.identity or "mixture" in content["configuration"]:
         return
     data = problem_of(dataset)
     data = dataclasses.replace(data, statistics=data.statistics.rounded_to(content["precision"]))

@@ -13,9 +13,12 @@ from pipeline.config.build import (
 from pipeline.config.settings import Settings
 from pipeline.config.solver_of_data import solver_of_data
 from pipeline.data.manifest import Manifest
-from pipeline.data.recorded_configuration import is_adopted
+from pipeline.data.recorded_configuration import has_gaps, is_adopted
 from simsurrogate.errors import UserError
 from solvers.contract import Solver
+
+#: The reason of the checks that need every value.
+GAPS = "the data have declared gaps, and the equation needs every value"
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def _solver_of_adopted(settings: Settings, manifest: Manifest) -> DataSolver:
     """
     from mpi4py import MPI
 
+    if has_gaps(manifest.configuration):
+        return DataSolver(None, GAPS, False)
     arguments = (manifest.configuration, manifest.spec, settings.solver, MPI.COMM_SELF)
     origin = manifest.origin
     is_declared = origin.kind == "solver" and origin.name == settings.solver.get("name")

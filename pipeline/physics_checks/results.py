@@ -16,7 +16,7 @@ from pipeline.data.checks.result import CheckResult
 from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, receipts_of
 from pipeline.data.plan import Shard
-from pipeline.data.recorded_configuration import is_adopted
+from pipeline.data.recorded_configuration import has_gaps, is_adopted
 from pipeline.generation import recomputation
 from pipeline.generation.rows import parameter_shapes
 from pipeline.physics_checks import draws, redrawn, row_checks, stated_error, steps
@@ -58,11 +58,8 @@ def solver_results(
     results: list[CheckResult] = []
     if solver is None:
         if is_first:
-            print(
-                f"note: no trajectory is computed again, because {data_solver.reason}",
-                file=sys.stderr,
-                flush=True,
-            )
+            note = f"note: no trajectory is computed again, because {data_solver.reason}"
+            print(note, file=sys.stderr, flush=True)
             checks = [check for check in _SOLVER_CHECKS if check != "residual" or not data_solver.equation]
             results = _not_applicable(checks, folder, data_solver.reason)
     elif data_solver.is_own:
@@ -159,6 +156,9 @@ def _row_results(
     folder: Path, manifest: Manifest, structures: Structures, data_solver: DataSolver, world: MPI.Intracomm
 ) -> Iterator[CheckResult]:
     """Yield the checks of every stored trajectory of this rank's shards."""
+    if has_gaps(manifest.configuration):
+        yield from _not_applicable(_FRAME_CHECKS, folder, GAPS) if world.rank == 0 else []
+        return
     checks: dict[str, RowCheck] = {}
     for name, factory in _factories(manifest, data_solver).items():
         try:

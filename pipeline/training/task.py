@@ -51,8 +51,9 @@ class TrainingIdentity(TypedDict):
     `dataset` is the identity of the data set, `data` is its `Dataset.size`, and
     `sources` is a hash of the surrogate's sources. `ensemble` is true for an ensemble and its members;
     `member` is the number of a member. `continued_after` holds the steps after which `training.steps` was
-    raised. `mixture` holds the identities of all data sets of a mixture and their shares. `lineage` describes the models from whose weights the training starts, the oldest first.
-    `failed_checks` names the checks that the data failed, which `allow_failed` accepted.
+    raised. `mixture` holds the identities of all data sets of a mixture and their shares. `lineage` describes
+    the models from whose weights the training starts, the oldest first. `failed_checks` names the checks that
+    the data failed, which `allow_failed` accepted.
     """
 
     surrogate: dict[str, object]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.data.checks.shard_under_test import VALUES_PER_CHUNK, ShardUnderTest
+from pipeline.data.format.layout import field_path
 
 #: The largest ratio of the value of one frame to those of all other frames of a shard.
 _LARGEST_RATIO = 1e6
@@ -12,12 +13,15 @@ _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def finite(shard_under_test: ShardUnderTest) -> str | None:
-    """Check that no value is NaN or infinite."""
+    """Check that no value is NaN or infinite; NaN in a field is allowed if the data have declared gaps."""
+    with_gaps = set(shard_under_test.paths_with_gaps)
     for path, expected_layout in shard_under_test.layouts.items():
         if expected_layout.is_varying and expected_layout.dtype.kind == "f":
             flat_values = shard_under_test.arrays[path].reshape(-1)
             for start in range(0, flat_values.size, VALUES_PER_CHUNK):
-                positions = np.flatnonzero(~np.isfinite(flat_values[start : start + VALUES_PER_CHUNK]))
+                chunk = flat_values[start : start + VALUES_PER_CHUNK]
+                is_wrong = np.isinf(chunk) if path in with_gaps else ~np.isfinite(chunk)
+                positions = np.flatnonzero(is_wrong)
                 if positions.size:
                     position = start + int(positions[0])
                     index = [
@@ -28,6 +32,17 @@ def finite(shard_under_test: ShardUnderTest) -> str | None:
                     cause = "" if np.isnan(value) else f", an overflow: values are at most {limit:.2g}"
                     return f"{path}{index} is {value}{cause}"
     return None
+
+
+def share_of_gaps(shard_under_test: ShardUnderTest) -> dict[str, float]:
+    """Return the share of missing values of each field in a shard, by the name of the field."""
+    shares = {}
+    for field in shard_under_test.structures.header.fields("fields"):
+        flat_values = shard_under_test.arrays[field_path(field)].reshape(-1)
+        starts = range(0, flat_values.size, VALUES_PER_CHUNK)
+        count = sum(int(np.isnan(flat_values[start : start + VALUES_PER_CHUNK]).sum()) for start in starts)
+        shares[field.name] = count / max(flat_values.size, 1)
+    return shares
 
 
 def isolated_values(shard_under_test: ShardUnderTest) -> str | None:

@@ -13,6 +13,7 @@ from pipeline.data.format.layout import DatasetLayout, dataset_layouts, field_pa
 from pipeline.data.format.structure import Structures
 from pipeline.data.manifest import Manifest, ManifestShard, Receipt, read_document, receipt_path
 from pipeline.data.plan import Shard
+from pipeline.data.recorded_configuration import has_gaps
 
 #: The number of values that a check reads at once.
 VALUES_PER_CHUNK = 2**20
@@ -57,6 +58,12 @@ class ShardUnderTest:
             for path in map(field_path, self.structures.header.fields("fields"))
         }
 
+    @property
+    def paths_with_gaps(self) -> list[str]:
+        """The paths of the fields that may have missing values, by the description of adopted data."""
+        fields = self.structures.header.fields("fields")
+        return [field_path(field) for field in fields if has_gaps(self.manifest.configuration)]
+
     @cached_property
     def layouts(self) -> dict[str, DatasetLayout]:
         """The expected layouts of the shard's datasets, by path."""
@@ -64,9 +71,12 @@ class ShardUnderTest:
 
 
 def _frame_sizes(array: np.ndarray) -> np.ndarray:
-    """Return the largest absolute value of each frame (rows, T) of a field (rows, T, ...)."""
+    """Return the largest absolute value of each frame (rows, T) of a field (rows, T, ...); 0 in a gap."""
     frames = array.reshape(array.shape[0] * array.shape[1], -1)
     frames_per_chunk = max(VALUES_PER_CHUNK // frames.shape[1], 1)
     chunks = [frames[start : start + frames_per_chunk] for start in range(0, len(frames), frames_per_chunk)]
-    sizes = [np.maximum(chunk.max(axis=1), -chunk.min(axis=1)) for chunk in chunks]
+    sizes = [
+        np.fmax(np.maximum(np.fmax.reduce(chunk, axis=1), -np.fmin.reduce(chunk, axis=1)), 0)
+        for chunk in chunks
+    ]
     return np.concatenate(sizes, dtype=np.float64).reshape(array.shape[:2])

@@ -117,6 +117,8 @@ def _data(dataset: Dataset, trained: Problem, configuration: Mapping[str, Any], 
         f"- data set: `{dataset_name(solver, trained_on)}`, SHA-256 `{trained_on}`",
         f"- equation: `{spec.equation or 'not stated'}`",
     ]
+    if mixture := configuration.get("mixture"):
+        lines.append(f"- {mixture_text(mixture)}")
     if counts:
         texts = [f"{count} {split}" for split, count in counts.items() if count]
         lines.append(f"- trajectories: {', '.join(texts)}")
@@ -141,6 +143,18 @@ def _origins(family: Family, model: ModelNode) -> str:
         texts = origin_texts(family, identity)
         lines += [f"- origin of {identity[:12]}: {text}" for text in texts]
     return "\n".join(lines) + "\n"
+
+
+def mixture_text(mixture: Mapping[str, Any]) -> str:
+    """Return the data sets of a mixture and their shares in the batches, in words."""
+    shares = [
+        ", ".join(f"{share:.3g}" for share in mixture[key])
+        for key in ("weights", "final_weights")
+        if key in mixture
+    ]
+    names = ", ".join(f"`{identity}`" for identity in mixture["datasets"])
+    text = f"mixture of {len(mixture['datasets'])} data sets, SHA-256 {names}, shares {' -> '.join(shares)}"
+    return f"{text} ({mixture['schedule']})" if "schedule" in mixture else text
 
 
 def _evaluation(folder: RunFolder, metrics: Metrics | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.evaluation import other_grids
+from pipeline.evaluation.mixture import sources
 from pipeline.evaluation.report.context import split_name
 from pipeline.evaluation.report.part import PartTable, ReportPart
 from pipeline.evaluation.schema import MODES, Metric, Mode, SplitResult
@@ -38,6 +39,16 @@ def tables_part(context: ReportContext) -> ReportPart:
                 other_grids.HEADINGS,
                 other_grids.rows(context.metrics, context.spec.shape),
                 num_text_columns=0,
+            )
+        )
+    if context.metrics.sources:
+        tables.append(
+            PartTable(
+                "Relative L2 on the test split of each data set, mean over the fields. The errors on measured "
+                "data are over the measured values, and their noise is relative to the field",
+                sources.HEADINGS,
+                sources.rows(context.metrics, str(context.dataset.folder)),
+                num_text_columns=2,
             )
         )
     return ReportPart("tables", "Tables", tables=tables)

@@ -82,7 +82,7 @@ def value_weights(dataset: Dataset, surrogate: Surrogate, loader: Loader) -> Val
 def channel_weights(noise: np.ndarray, std: np.ndarray) -> np.ndarray:
     """Return the weight of each channel (C,), see `ValueWeights`.
 
-    Without any noise, all weights are 1. A channel without variation has the scale 1, as in normalised states.
+    Without any noise, all weights are 1. The scale of a channel without variation is 1.
     """
     relative_noise = np.maximum(noise / np.where(std > 0, std, 1.0), _LEAST_NOISE)
     weights = relative_noise**-2.0

@@ -80,7 +80,8 @@ def random_sums(values: np.ndarray) -> np.ndarray:
             chunk = values[rows, columns] * signs.astype(np.float64)
             padded = np.pad(chunk, ((0, 0), (0, -num_columns % SUMS)))
             sums[rows] += padded.reshape(len(chunk), -1, SUMS).sum(axis=1)
-    return sums
+    # The missing values of measured data count as 0.
+    return random_sums(np.nan_to_num(values)) if np.isnan(sums).any() else sums
 
 
 class Pair(NamedTuple):

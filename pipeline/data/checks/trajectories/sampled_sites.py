@@ -56,8 +56,19 @@ def sampled_values(
         array = arrays[field_path(field)][rows]
         leading = array.shape[:2] if kind == "fields" else array.shape[:1]
         flat = array.reshape(*leading, math.prod(array.shape[len(leading) :]))
-        samples.append(flat[..., positions(flat.shape[-1])])
+        samples.append(_without_gaps(flat[..., positions(flat.shape[-1])]))
     return samples
+
+
+def _without_gaps(values: np.ndarray) -> np.ndarray:
+    """Return samples (rows, ...) with the mean of the row's samples in place of missing values."""
+    is_missing = np.isnan(values)
+    if not is_missing.any():
+        return values
+    axes = tuple(range(1, values.ndim))
+    total = np.where(is_missing, 0.0, values).sum(axis=axes, keepdims=True)
+    count = np.maximum((~is_missing).sum(axis=axes, keepdims=True), 1)
+    return np.where(is_missing, total / count, values).astype(values.dtype)
 
 
 def _values(header: Header, kind: FieldKind, index: int) -> int:

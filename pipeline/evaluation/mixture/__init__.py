@@ -1,0 +1,1 @@
+"""The evaluation on each data set of a mixture."""
