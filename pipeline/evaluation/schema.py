@@ -236,9 +236,10 @@ class Metrics(Section):
     `dataset` is the identity of the data set; `time` (T,) holds the times of the frames, s. `worth` is null
     with `evaluation.worth=0`. Its times differ from run to run. `other_grids` has an entry for each data set
     of `evaluation.other_grids`, and `sources` one for each data set after the first. `baselines` holds a
-    sentence on each fitted baseline: its fit, or the reason why there is none. `training_speed` has an entry for each trained network: one, or the members of an
-    ensemble. `data_errors` holds the error of the data by split and field; it is empty where the error is not
-    known. `skipped` holds a sentence for each part of the report that does not apply.
+    sentence on each fitted baseline: its fit, or the reason why there is none. `training_speed` has an entry
+    for each trained network: one, or the members of an ensemble. `data_errors` holds the error of the data by
+    split and field; it is empty where the error is not known. `skipped` holds a sentence for each part of the
+    report that does not apply.
     """
 
     schema_version: Literal[5] = SCHEMA_VERSION

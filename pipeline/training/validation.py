@@ -30,11 +30,12 @@ def rollout_error(surrogate: Surrogate, dataset: Dataset, ranks: Ranks, batch_si
     no error there. The error of a mixture is that of its sources by `Mixture.validation_weights`.
     """
     if isinstance(dataset, Mixture):
-        return sum(
+        error: float = sum(
             weight * _rollout_error(surrogate, source, ranks, batch_size)
             for source, weight in zip(dataset.sources, dataset.validation_weights.tolist(), strict=True)
             if weight
         )
+        return error
     return _rollout_error(surrogate, dataset, ranks, batch_size)
 
 

@@ -49,7 +49,7 @@ class Conversion:
             return values
         shape = (*values.shape[:axis], len(self.source), *values.shape[axis + 1 :])
         result = np.full(shape, np.nan, values.dtype)
-        leading = (slice(None),) * axis
+        leading: tuple[slice, ...] = (slice(None),) * axis
         for channel, source in enumerate(self.source.tolist()):
             if source >= 0:
                 own = values[(*leading, source)]

@@ -131,7 +131,8 @@ def measured_error(
 ) -> np.ndarray:
     """Return the relative L2 error of each trajectory over its measured values, (B,).
 
-    The error of single steps is the mean over the frames; that of a rollout is of the last frame with a value.
+    The error of single steps is the mean over the frames, and that of a rollout is of the last frame with a
+    value.
 
     Args:
         prediction: (B, T, C, *sites).
@@ -140,8 +141,9 @@ def measured_error(
         mode: the kind of the prediction.
     """
     is_missing = np.isnan(truth)
-    zeroed = (np.where(is_missing, 0.0, states) for states in (prediction, truth))
-    errors_BTF = relative_l2(*zeroed, norms)
+    # A difference of 0 and a truth of 0 change no norm.
+    predicted_values, values = (np.where(is_missing, 0.0, states) for states in (prediction, truth))
+    errors_BTF = relative_l2(predicted_values, values, norms)
     flat = is_missing.reshape(*is_missing.shape[:3], -1).all(axis=3)
     has_values_BTF = np.stack([~flat[:, :, list(norm.channels)].all(axis=2) for norm in norms], axis=2)
     count_BT = has_values_BTF.sum(axis=2)
@@ -165,7 +167,7 @@ def _result(source: AlignedSource, errors: _Errors) -> SourceResult:
     if not is_counted.any():
         raise UserError(
             f"dataset: {source.folder} has no measured value after the first frame of its test trajectories. "
-            "An error needs at least one. Adopt it with other test trajectories, or remove it from the list"
+            "An error needs at least one. Adopt other test trajectories, or remove it from the list"
         )
     predictors: tuple[SourcePredictor, ...] = ("surrogate", "persistence", "mean")
     headline: dict[SourcePredictor, Headline] = {

@@ -44,7 +44,7 @@ def tables_part(context: ReportContext) -> ReportPart:
     if context.metrics.sources:
         tables.append(
             PartTable(
-                "Relative L2 on the test split of each data set, mean over the fields. The errors on measured "
+                "Relative L2 on the test split of each data set, mean over the fields. Errors on measured "
                 "data are over the measured values, and their noise is relative to the field",
                 sources.HEADINGS,
                 sources.rows(context.metrics, str(context.dataset.folder)),

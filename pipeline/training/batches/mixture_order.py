@@ -14,9 +14,6 @@ from pipeline.training.batches.order import BatchOrder, visited_windows
 #: The number that separates the draws of the places in a batch from other numbers of a seed and step.
 _STREAM = 0x6D6978
 
-#: The number of steps whose counts are kept, so that a step can be asked for again.
-_KEPT_STEPS = 4
-
 
 class MixtureOrder(BatchOrder):
     """The global batch of each step of a mixture, see `BatchOrder`.
@@ -108,11 +105,12 @@ class MixtureOrder(BatchOrder):
     def _counts_before(self, step: int) -> list[int]:
         """Return the number of windows of each source before a step."""
         known_step = max(known for known in self._known if known <= step)
+        previous = state = self._known[known_step]
         for start in range(known_step, step):
-            self._known[start + 1] = _next_counts(*self._known[start], self.weights(start), self.batch_size)
-            if len(self._known) > _KEPT_STEPS + 1:
-                del self._known[min(known for known in self._known if known)]
-        return self._known[step][0]
+            previous, state = state, _next_counts(*state, self.weights(start), self.batch_size)
+        if step > known_step:
+            self._known = {0: self._known[0], step - 1: previous, step: state}
+        return state[0]
 
 
 def stalled_steps(validations: Sequence[Sequence[float]]) -> list[float]:
