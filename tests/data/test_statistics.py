@@ -89,6 +89,36 @@ def test_every_division_of_the_trajectories_gives_the_same_statistics(cuts: set[
         assert whole.std[channel] == pytest.approx(float(variance) ** 0.5, rel=1e-12)
 
 
+@given(cuts=st.sets(st.integers(1, 19)))
+@settings(deadline=None, max_examples=20)
+def test_missing_values_have_no_influence_on_the_statistics(cuts: set[int]) -> None:
+    rng = np.random.default_rng(2)
+    values = 5 + rng.standard_normal((3, 20, 6))
+    values[0, rng.random((20, 6)) < 0.4] = np.nan
+    values[1, 4:9] = np.nan
+    parts = np.split(values, sorted(cuts), axis=1)
+    stats = reduce(add, map(RunningStatistics.of_trajectories, parts))
+    assert stats.to_json() == RunningStatistics.of_trajectories(values).to_json()
+    assert stats.counts == tuple((~np.isnan(values)).sum(axis=(1, 2)))
+    for own, expected in (
+        (stats.mean, np.nanmean(values, axis=(1, 2))),
+        (stats.std, np.nanstd(values, axis=(1, 2))),
+        (stats.rms, np.sqrt(np.nanmean(values**2, axis=(1, 2)))),
+        (stats.minimum, np.nanmin(values, axis=(1, 2))),
+        (stats.maximum, np.nanmax(values, axis=(1, 2))),
+    ):
+        assert own == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_channel_without_any_value_keeps_its_empty_bounds_in_a_receipt() -> None:
+    missing = RunningStatistics.of(np.array([[1.0, 2.0], [np.nan, np.nan]]))
+    stored = RunningStatistics.from_json(missing.to_json())
+    assert stored.counts == (2, 0)
+    assert (stored.minimum[1], stored.maximum[1]) == (np.inf, -np.inf)
+    both = stored + RunningStatistics.of(np.array([[3.0], [7.0]]))
+    assert (both.counts, both.minimum[1], both.mean[1]) == ((3, 1), 7, 7)
+
+
 def test_values_with_infinite_squares_are_refused() -> None:
     with pytest.raises(UserError, match="the values reach 2e\\+200, and their squares exceed"):
         RunningStatistics.of(np.array([[1e200, 2e200]]))

@@ -30,7 +30,8 @@ class AlignedSource(Dataset):
     the gaps of measured data. Fields that only the data set has are left out.
 
     Attributes: see `Dataset`. `noise` (C,) holds the declared standard deviation of each channel's noise, 0
-    without noise. `lacks_values` says whether states may hold NaN.
+    without noise. `has_channel` (C,) says which channels the data set has, and `lacks_values` whether states
+    may hold NaN.
 
     Raises:
         UserError: the data set is of another system, on another grid, or in units that cannot be converted.
@@ -52,7 +53,8 @@ class AlignedSource(Dataset):
             spec, symmetries=tuple(item for item in spec.symmetries if item in own.symmetries)
         )
         self.statistics = converted_statistics(dataset.statistics, spec, own, where)
-        self.lacks_values = has_gaps(self.configuration) or self._fields.lacks_channels
+        self.has_channel = self._fields.source >= 0
+        self.lacks_values = has_gaps(self.configuration) or not bool(self.has_channel.all())
         noise = noise_of(self.configuration)
         self.noise = self._fields.scaled(
             np.array([noise.get(field.name, 0.0) for field in own.fields for _ in own.components(field)])

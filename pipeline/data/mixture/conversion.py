@@ -31,11 +31,6 @@ class Conversion:
     num_source: int
 
     @property
-    def lacks_channels(self) -> bool:
-        """Whether the data set lacks a channel of the spec."""
-        return bool((self.source < 0).any())
-
-    @property
     def _is_identity(self) -> bool:
         return (
             np.array_equal(self.source, np.arange(self.num_source))

@@ -29,7 +29,8 @@ class ValueWeights:
 
         w_c = r_c^-2 / mean over the channels of r_c^-2,    r_c = max(noise_c / std_c, 0.01)
 
-    The weights of a source have the mean 1, so the shares of the sources in the loss are those of the batch.
+    The mean is over the channels that the source has. The weights of a source have the mean 1, so the shares
+    of the sources in the loss are those of the batch.
 
     Attributes:
         loader: the loader of the windows.
@@ -73,20 +74,22 @@ def value_weights(dataset: Dataset, surrogate: Surrogate, loader: Loader) -> Val
         )
     statistics = surrogate.problem.statistics
     like = next(surrogate.parameters())
-    weights = [channel_weights(source.noise, np.array(statistics.std)) for source in sources]
+    std = np.array(statistics.std)
+    weights = [channel_weights(source.noise, std, source.has_channel) for source in sources]
     return ValueWeights(
         loader, torch.from_numpy(np.stack(weights)).to(like), torch.tensor(statistics.mean).to(like)
     )
 
 
-def channel_weights(noise: np.ndarray, std: np.ndarray) -> np.ndarray:
+def channel_weights(noise: np.ndarray, std: np.ndarray, has_channel: np.ndarray) -> np.ndarray:
     """Return the weight of each channel (C,), see `ValueWeights`.
 
-    Without any noise, all weights are 1. The scale of a channel without variation is 1.
+    Without any noise, all weights are 1. A channel that the source lacks has the weight 0. The scale of a
+    channel without variation is 1.
     """
     relative_noise = np.maximum(noise / np.where(std > 0, std, 1.0), _LEAST_NOISE)
     weights = relative_noise**-2.0
-    return np.asarray(weights / weights.mean())
+    return np.asarray(np.where(has_channel, weights / weights[has_channel].mean(), 0.0))
 
 
 def honours_weight(constructor: type[Surrogate]) -> bool:

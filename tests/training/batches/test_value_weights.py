@@ -25,8 +25,12 @@ def test_the_weights_of_channels_are_those_of_their_noise() -> None:
     std = np.array([2.0, 10.0, 1.0])
     # Relative noise 0.1, 0.2 and, without noise, the least 0.01.
     relative = np.array([0.1, 0.2, 0.01]) ** -2.0
-    assert channel_weights(np.array([0.2, 2.0, 0.0]), std) == pytest.approx(3 * relative / relative.sum())
-    assert (channel_weights(np.zeros(3), std) == 1).all()
+    noise, present = np.array([0.2, 2.0, 0.0]), np.ones(3, bool)
+    assert channel_weights(noise, std, present) == pytest.approx(3 * relative / relative.sum())
+    assert (channel_weights(np.zeros(3), std, present) == 1).all()
+    # Without the last channel, the noise of 0.1 and 0.2 gives 4 : 1 with the mean 1.
+    without_last = channel_weights(noise, std, np.array([True, True, False]))
+    assert without_last == pytest.approx([8 / 5, 2 / 5, 0])
 
 
 def test_a_missing_value_is_the_mean_with_the_weight_0() -> None:
