@@ -73,8 +73,7 @@ class Description(_Section):
     """All that files may leave open.
 
     With `fields`, only the listed fields are adopted, and with `parameters` only the listed parameters.
-    NaN in a field that changes in time is a missing value with `gaps`, and a mistake without. Data are
-    `measured` by this key, with gaps, or with the noise of a field.
+    NaN in a field that changes in time is a missing value with `gaps`, and a mistake without.
     `order` names the axes of plain arrays, `dimensions` those of NetCDF and Zarr, and `columns` those of
     tables. `splits` holds the number or the share of the trajectories of each split. With `in_place` true,
     new splits divide the trajectories in the order of the files, and files that cannot be read in place are
@@ -90,7 +89,6 @@ class Description(_Section):
     parameters: dict[Name, ParameterDescription] = {}
     symmetries: list[str] = []
     gaps: bool = False
-    measured: bool = False
     autonomous: bool = True
     parametric: bool = False
     splits: dict[Split, Annotated[float, Field(ge=0)]] = {}

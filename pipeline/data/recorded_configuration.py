@@ -135,12 +135,6 @@ def noise_of(configuration: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(field["noise"]) for name, field in fields.items() if field.get("noise")}
 
 
-def is_declared_measured(configuration: Mapping[str, Any]) -> bool:
-    """Return whether the data set was adopted as measured: by this word, or with noise or gaps."""
-    is_named = bool(_described(configuration).get("measured", False))
-    return is_named or has_gaps(configuration) or bool(noise_of(configuration))
-
-
 def _described(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the user's description of an adopted data set without its defaults; empty for other data."""
     adopted = configuration.get("adopted")

@@ -20,7 +20,7 @@ from pipeline.data.recorded_configuration import has_gaps, is_adopted
 from pipeline.generation import recomputation
 from pipeline.generation.rows import parameter_shapes
 from pipeline.physics_checks import draws, redrawn, row_checks, stated_error, steps
-from pipeline.physics_checks.data_solver import DataSolver
+from pipeline.physics_checks.data_solver import GAPS, DataSolver
 from pipeline.physics_checks.row_checks import Finding, RowCheck
 from pipeline.physics_checks.stored_rows import NotApplicableError, order_of, rows_of
 from pipeline.runs import progress

@@ -35,7 +35,7 @@ def checked_lineage(
     datasets: Sequence[Dataset],
     limits: Limits,
     start_from: Path | None,
-    shares: Sequence[float] = (),
+    shares: Sequence[Sequence[float]] = (),
 ) -> dict[str, Any]:
     """Return the key `lineage` of `model.json` for a training that the guard accepts.
 
@@ -44,7 +44,7 @@ def checked_lineage(
         datasets: all data sets of the training.
         limits: what the user accepts.
         start_from: the folder of the model from whose weights the training starts.
-        shares: the share of each data set in the batches; by default that of its training trajectories.
+        shares: see `guard.refuse`.
 
     Raises:
         UserError: see `guard.refuse`; or the lineage of a data set or of the start model is damaged.

@@ -122,11 +122,15 @@ class TrainingTask:
             Dataset.open(folder, allow_failed=settings.allow_failed)
             for folder in settings.training.other_grids
         )
+        dataset = _with_further_data(dataset, settings)
         lineage = checked_lineage(
-            str(surrogate["name"]), (dataset, *other_grids), settings.lineage, settings.training.start_from
+            str(surrogate["name"]),
+            (*_sources(dataset), *other_grids),
+            settings.lineage,
+            settings.training.start_from,
+            (dataset.weights, dataset.final_weights) if isinstance(dataset, Mixture) else (),
         )
         constructor = surrogate_type(surrogate)
-        dataset = _with_further_data(dataset, settings)
         if constructor.learns_quantities:
             if isinstance(dataset, Mixture):
                 raise UserError(
@@ -193,8 +197,7 @@ class TrainingTask:
     @property
     def datasets(self) -> tuple[Dataset, ...]:
         """All data sets of this training: the sources of a mixture, and the data sets on other grids."""
-        own = self.dataset.sources if isinstance(self.dataset, Mixture) else (self.dataset,)
-        return (*own, *self.other_grids)
+        return (*_sources(self.dataset), *self.other_grids)
 
     @property
     def ensemble_identity(self) -> TrainingIdentity:
@@ -236,6 +239,11 @@ class TrainingTask:
             return twin
 
         return with_shared_weights(surrogate, self.other_grids, build)
+
+
+def _sources(dataset: Dataset) -> tuple[Dataset, ...]:
+    """Return the data sets of a mixture; a single data set as it is."""
+    return dataset.sources if isinstance(dataset, Mixture) else (dataset,)
 
 
 def _with_further_data(dataset: Dataset, settings: Settings) -> Dataset:

@@ -38,7 +38,7 @@ def refuse(
     datasets: Sequence[DataOfFamily],
     limits: Limits,
     *,
-    shares: Sequence[float] = (),
+    shares: Sequence[Sequence[float]] = (),
     start_from: Family | None = None,
 ) -> tuple[str, ...]:
     """Refuse data of a training that hold output of models or are of unknown origin, beyond the limits.
@@ -46,7 +46,8 @@ def refuse(
     Args:
         datasets: all data sets of the training.
         limits: what the user accepts.
-        shares: the share of each data set in the batches; by default that of its training trajectories.
+        shares: the shares of the data sets in the batches, at the start and at the end of the training; by
+            default those of their training trajectories.
         start_from: the model from whose weights the training starts, with its ancestors.
 
     Returns:
@@ -116,13 +117,17 @@ def _unknown(nodes: dict[str, DataNode | None], limits: Limits) -> Iterator[_Fin
 
 def _shares(
     nodes: Sequence[DataNode],
-    weights: Sequence[float],
+    shares: Sequence[Sequence[float]],
     earlier: dict[str, DataNode | None],
     limits: Limits,
 ) -> Iterator[_Finding]:
     """Yield the share of model output in the training, and in that of the model that it starts from."""
-    weights = weights or [float(node.count("train")) for node in nodes]
-    own = sum(weight * node.model_share for weight, node in zip(weights, nodes, strict=True)) / sum(weights)
+    shares = shares or [[float(node.count("train")) for node in nodes]]
+    own = max(
+        sum(weight * node.model_share for weight, node in zip(weights, nodes, strict=True))
+        / max(sum(weights), _ROUND_OFF)
+        for weights in shares
+    )
     known = [node for node in earlier.values() if node is not None]
     total = sum(node.count("train") for node in known)
     before = sum(node.count("train") * node.model_share for node in known) / max(total, 1)

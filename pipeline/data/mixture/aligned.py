@@ -43,6 +43,7 @@ class AlignedSource(Dataset):
         self.folder, self.configuration = dataset.folder, dataset.configuration
         self.identity, self.times = dataset.identity, dataset.times
         self.core_seconds, self.validation = dataset.core_seconds, dataset.validation
+        self.family = dataset.family
         own, where = dataset.spec, str(dataset.folder)
         self._fields = conversion_of(spec, own, spec.fields, own.fields, where, may_lack=True)
         self._coefficients = conversion_of(

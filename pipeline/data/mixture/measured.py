@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pipeline.data.dataset import Dataset
-from pipeline.data.recorded_configuration import is_declared_measured
 
 
 def is_measured(dataset: Dataset) -> bool:
-    """Return whether a data set holds measurements."""
-    return is_declared_measured(dataset.configuration)
+    """Return whether the origin of all trajectories of a data set is a measurement."""
+    parts = dataset.family.data[dataset.identity].parts
+    return bool(parts) and all(part.origin.kind == "measurement" for part in parts)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any, Literal
 
 import numpy as np
@@ -50,6 +52,7 @@ class Mixture(Dataset):
         self.folder, self.configuration = main.folder, main.configuration
         self.identity, self.times = main.identity, main.times
         self.core_seconds, self.validation = main.core_seconds, main.validation
+        self.family = reduce(or_, (dataset.family for dataset in datasets))
         self.schedule = schedule
         self.weights = tuple(np.array(weights) / np.sum(weights))
         self.final_weights = (
@@ -93,8 +96,8 @@ class Mixture(Dataset):
         if self.schedule == "adaptive" and not self.measured:
             raise UserError(
                 "mixture.schedule=adaptive follows the error on measured data, and no data set is declared "
-                "as measured. A description with noise, gaps or measured: true declares it. Type "
-                "mixture.schedule=annealed, or adopt the measured data with such a description"
+                "as measured. Type mixture.schedule=annealed, or adopt the measured data with "
+                "origin.kind=measurement origin.source=NAME"
             )
 
     @property

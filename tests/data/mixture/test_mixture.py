@@ -26,7 +26,10 @@ SIMULATED = "fields: {u: {}, flux: {}, source: {}}\n"
 
 
 def adopted(folder: Path, description: str, *, with_gaps: bool = False) -> Path:
-    """Return a validated data set of The Well's file of waves, with gaps on request."""
+    """Return a validated data set of The Well's file of waves, with gaps on request.
+
+    Data with noise are a measurement; those without are of a solver.
+    """
     folder.mkdir()
     source, _ = sources.well(folder)
     if with_gaps:
@@ -35,9 +38,11 @@ def adopted(folder: Path, description: str, *, with_gaps: bool = False) -> Path:
             values[:, 1, 2, 3] = np.nan
             values[0, 2] = np.nan
             file["t0_fields/u"][...] = values
-    run = settings_of(
-        folder / "run", *sources.adopt_overrides(folder, source, description), "samples.per_shard=4"
-    )
+    overrides = sources.adopt_overrides(folder, source, description)
+    if "noise" not in description:
+        overrides = [item for item in overrides if not item.startswith("origin.")]
+        overrides += ["origin.kind=solver", "origin.name=waves"]
+    run = settings_of(folder / "run", *overrides, "samples.per_shard=4")
     with mock.patch.object(figures, "draw", return_value=[]):
         adopt.run(run)
     validate.run(run)

@@ -15,7 +15,10 @@ from tests.support.trainings.training_cases import generate_dataset, read_settin
 
 #: The standard deviation of the noise, K.
 NOISE = 0.5
-DESCRIPTION = f"fields: {{temperature: {{noise: {NOISE}}}, diffusivity: {{}}}}\ngaps: true\n"
+DESCRIPTION = (
+    f"fields: {{temperature: {{noise: {NOISE}}}, diffusivity: {{}}}}\ngaps: true\n"
+    "origin: {kind: measurement, source: laboratory}\n"
+)
 SAMPLES = "samples={train: 4, valid: 2, test: 3, test_extrapolation: 0, per_shard: 4}"
 
 
