@@ -1,0 +1,1 @@
+"""Benchmarks of models that are trained on the output of models."""
