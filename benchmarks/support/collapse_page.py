@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.support import studies
@@ -72,7 +73,7 @@ def write(measurements: Sequence[Measurement], titles: Mapping[str, str], place:
         path = place.save(draw(own, title), f"collapse-{system}")
         sections += [
             f"## {title.capitalize()}\n",
-            f"![error, small scales and variance of each generation: {title}]({path})\n",
+            f"![error, small scales, variance and spectra: {title}]({path})\n",
             table(
                 ("policy", "generation", "error", "small scales", "variance", "kept", "remark"), _rows(own)
             ),
@@ -154,9 +155,12 @@ def _advice(measurements: Sequence[Measurement], titles: Mapping[str, str]) -> l
 
 
 def draw(own: Sequence[Measurement], title: str) -> Figure:
-    """Draw each quantity against the generation: the mean of the seeds (line), and each seed (dots)."""
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    panels = figure.subplots(1, 3)
+    """Draw each quantity against the generation, and the spectra of the last one.
+
+    A line is the mean of the seeds, and a dot is a seed.
+    """
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    *panels, spectra = figure.subplots(2, 2).flat
     labels = ("relative L2 error of rollouts", "energy of small scales, over solver", "variance, over solver")
     for axes, name, label in zip(panels, ("error", "small_scales", "variance"), labels, strict=True):
         for index, (key, policy) in enumerate(POLICIES.items()):
@@ -175,6 +179,24 @@ def draw(own: Sequence[Measurement], title: str) -> Figure:
         axes.set_yscale("log")
         if name != "error":
             axes.axhline(1, color="grey", linestyle=":", linewidth=1)
+    _draw_spectra(spectra, own)
     panels[0].legend(fontsize="small")
     figure.suptitle(title)
     return figure
+
+
+def _draw_spectra(axes: Axes, own: Sequence[Measurement]) -> None:
+    """Draw the spectrum over that of the solver, of the first generation and of the last of each policy."""
+    first = [measurement.spectrum for measurement in own if measurement.generation == 1]
+    lines = [("generation 1", "black", first)]
+    for index, (key, policy) in enumerate(POLICIES.items()):
+        with_spectra = [item for item in own if item.policy == key and item.spectrum is not None]
+        last = max(item.generation for item in with_spectra)
+        spectra = [item.spectrum for item in with_spectra if item.generation == last]
+        lines.append((f"{policy.title}, generation {last}", f"C{index}", spectra))
+    for label, colour, spectra in lines:
+        ratios = np.mean(np.array(spectra, dtype=float), axis=0)
+        axes.plot(np.arange(1, len(ratios) + 1), ratios, color=colour, label=label)
+    axes.axhline(1, color="grey", linestyle=":", linewidth=1)
+    axes.set(xlabel="waves along an axis", ylabel="energy at the end, over solver", yscale="log")
+    axes.legend(fontsize="small")

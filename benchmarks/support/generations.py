@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import surrogates
-from benchmarks.support.state_statistics import small_scale_ratio, variance_ratio
+from benchmarks.support.state_statistics import shell_energies, small_scale_ratio, variance_ratio
 from benchmarks.support.training import generate_dataset
 from pipeline import train
 from pipeline.data.dataset import Dataset
@@ -104,6 +104,7 @@ class Measurement:
         error: the relative L2 error of rollouts, mean over trajectories, frames and fields.
         small_scales: the energy in the upper third of the wave numbers, over that of the solver, at the end.
         variance: the variance over the trajectories, over that of the solver, at the end.
+        spectrum: the energy in each shell of wave numbers, over that of the solver, at the end.
         kept: the share of the newest rollouts that the verification kept; None without one.
         remark: why the generation has no surrogate; the numbers are then None.
     """
@@ -116,6 +117,7 @@ class Measurement:
     error: float | None = None
     small_scales: float | None = None
     variance: float | None = None
+    spectrum: tuple[float, ...] | None = None
     kept: float | None = None
     remark: str = ""
 
@@ -223,7 +225,7 @@ class Chain:
             results["kept"] = _kept_share(datasets[-1])
         return self._written(folder, generation, steps, **results)
 
-    def _compare(self, model: Path) -> dict[str, float]:
+    def _compare(self, model: Path) -> dict[str, Any]:
         """Return the numbers of a `Measurement` that compare a surrogate with the solver."""
         dataset = Dataset.open(self._folder / "solver" / "dataset")
         test = cases.load(dataset, "test", range(dataset.num_trajectories("test")))
@@ -237,11 +239,16 @@ class Chain:
                 [np.linalg.norm(field.reshape(*field.shape[:2], -1), axis=-1) for field in fields], -1
             )
 
-        ends = (dataset.spec, self.system.field, predicted[:, -1], truth[:, -1])
+        system = self.system
+        ends = (predicted[:, -1], truth[:, -1])
+        energies, true_energies = (
+            shell_energies(dataset.spec, system.field, states, system.largest_shell) for states in ends
+        )
         return {
             "error": float(relative_l2(predicted, truth, norm, floor=0.0).mean()),
-            "small_scales": small_scale_ratio(*ends, self.system.largest_shell),
-            "variance": variance_ratio(*ends),
+            "small_scales": small_scale_ratio(energies, true_energies),
+            "spectrum": (energies / true_energies).tolist(),
+            "variance": variance_ratio(dataset.spec, system.field, *ends),
         }
 
     def _written(self, folder: Path, generation: int, steps: int, **results: Any) -> Measurement:

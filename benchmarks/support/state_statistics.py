@@ -1,6 +1,6 @@
 """Differences between predicted and true states in distribution: small scales, and variance over an ensemble.
 
-Shape letters: B trajectories, C channels; `*sites` are the cells.
+Shape letters: B trajectories, C channels, S shells of wave numbers; `*sites` are the cells.
 """
 
 from __future__ import annotations
@@ -11,26 +11,25 @@ from pipeline.evaluation.metrics.spectrum import Spectrum
 from simsurrogate.spec import Spec
 
 
-def small_scale_ratio(
-    spec: Spec, field: str, predicted: np.ndarray, truth: np.ndarray, largest_shell: int
-) -> float:
-    """Return the energy in the upper third of the shells 1 to `largest_shell`, predicted over true.
+def shell_energies(spec: Spec, field: str, states: np.ndarray, largest_shell: int) -> np.ndarray:
+    """Return the energy in each shell 1 to `largest_shell`, (S,), mean over the trajectories.
 
     Args:
         spec: the spec of the states.
         field: the field whose mean square is the energy.
-        predicted: states (B, C, *sites).
-        truth: states (B, C, *sites).
+        states: states (B, C, *sites).
         largest_shell: the largest wave number that the solver keeps, in waves along the longest axis.
     """
     spectrum = Spectrum(spec)
-    upper = slice(largest_shell - largest_shell // 3, largest_shell)
+    shells = spectrum.shells(spectrum.power(_field(spec, field, states)))
+    energies: np.ndarray = shells.sum(axis=1).mean(axis=0)[:largest_shell]
+    return energies
 
-    def energy(states: np.ndarray) -> float:
-        fields = _field(spec, field, states)
-        return float(spectrum.shells(spectrum.power(fields))[..., upper].sum())
 
-    return energy(predicted) / energy(truth)
+def small_scale_ratio(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Return the energy in the upper third of the shells (S,), predicted over true."""
+    upper = slice(len(truth) - len(truth) // 3, None)
+    return float(predicted[upper].sum() / truth[upper].sum())
 
 
 def variance_ratio(spec: Spec, field: str, predicted: np.ndarray, truth: np.ndarray) -> float:

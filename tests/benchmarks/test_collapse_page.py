@@ -19,7 +19,8 @@ LAST_ERRORS = {"replace": 0.05, "accumulate": 0.011, "fixed-budget": 0.02, "veri
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A study folder of one system and seed, whose verified policy rejects all rollouts in generation 3."""
-    first = Measurement("heat", "replace", 0, 1, 800, error=0.01, small_scales=1.0, variance=1.0)
+    numbers = {"small_scales": 1.0, "variance": 1.0, "spectrum": (1.0, 0.9, 0.8)}
+    first = Measurement("heat", "replace", 0, 1, 800, error=0.01, **numbers)
     measurements = {"heat/seed-0/first": first}
     for policy, error in LAST_ERRORS.items():
         at = f"heat/seed-0/{policy}"
@@ -27,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
         measurements[f"{at}/generation-03"] = (
             Measurement("heat", policy, 0, 3, 800, remark="all rejected")
             if error is None
-            else Measurement("heat", policy, 0, 3, 800, error=error, small_scales=0.5, variance=0.9)
+            else Measurement("heat", policy, 0, 3, 800, error=error, **numbers)
         )
     for name, measurement in measurements.items():
         (tmp_path / name).mkdir(parents=True)

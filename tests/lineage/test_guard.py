@@ -114,9 +114,11 @@ def test_solvers_measurements_and_their_models_pass_without_a_word() -> None:
 def test_the_shares_of_a_mixture_count() -> None:
     data = [Data([(SOLVER, ALL)], "a"), Data([(FIRST, TRAINING)], "b")]
     limits = Limits(max_model_share=0.2, max_generation=1)
-    assert guard.refuse(data, limits, shares=(0.8, 0.2))
-    with pytest.raises(UserError, match=r"30 % of the trajectories"):
-        guard.refuse(data, limits, shares=(0.7, 0.3))
+    assert guard.refuse(data, limits, shares=[(0.8, 0.2)])
+    # The shares of a schedule: the larger share of model output counts.
+    for shares in ((0.9, 0.1), (0.7, 0.3)), ((0.7, 0.3), (1.0, 0.0)):
+        with pytest.raises(UserError, match=r"30 % of the trajectories"):
+            guard.refuse(data, limits, shares=shares)
 
 
 def test_the_card_says_what_was_accepted() -> None:
