@@ -44,12 +44,11 @@ class Conversion:
             return values
         shape = (*values.shape[:axis], len(self.source), *values.shape[axis + 1 :])
         result = np.full(shape, np.nan, values.dtype)
-        leading: tuple[slice, ...] = (slice(None),) * axis
+        own_channels, channels = np.moveaxis(values, axis, 0), np.moveaxis(result, axis, 0)
         for channel, source in enumerate(self.source.tolist()):
             if source >= 0:
-                own = values[(*leading, source)]
                 factor, offset = float(self.factor[channel]), float(self.offset[channel])
-                result[(*leading, channel)] = factor * own.astype(np.float64) + offset
+                channels[channel] = factor * own_channels[source].astype(np.float64) + offset
         return result
 
     def scaled(self, values: np.ndarray) -> np.ndarray:
