@@ -193,7 +193,8 @@ class Chain:
             f"solver.model={model}",
             *(_verification(self.system.largest_residual) if is_verified else ()),
             *self.system.output,
-            *self._samples(generation, test=1),
+            # One rejected trajectory must not end the chain, so the split has more than one.
+            *self._samples(generation, test=4),
         )
 
     def _samples(self, generation: int, test: int) -> list[str]:
