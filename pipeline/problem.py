@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from pipeline.config.solver_of_data import solver_of_data
 from pipeline.config.unused_options import Options
 from pipeline.data.dataset import Dataset
+from pipeline.data.round_off import are_equal
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Field, Spec
 from solvers.contract import Solver
@@ -51,16 +51,8 @@ def mismatches(model: Problem, data: Problem, *, is_other_grid: bool = False) ->
     return [
         f"{name}: the model has {model_value!r}, the data set {data_value!r}"
         for name, (model_value, data_value) in pairs.items()
-        if not _are_equal(model_value, data_value)
+        if not are_equal(model_value, data_value)
     ]
-
-
-def _are_equal(first: object, second: object) -> bool:
-    if isinstance(first, float) and isinstance(second, float):
-        return math.isclose(first, second, rel_tol=1e-9)
-    if isinstance(first, tuple) and isinstance(second, tuple):
-        return len(first) == len(second) and all(map(_are_equal, first, second))
-    return first == second
 
 
 def problem_of(dataset: Dataset) -> Problem:

@@ -56,7 +56,7 @@ def test_an_adaptive_mixture_with_gaps_resumes_exactly_and_is_evaluated_apart(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     # A large learning rate, so that some validations have no smaller error.
-    arguments = (both, *ADAPTIVE, *OPTIONS, "training.validate_every=2", "training.learning_rate=0.02")
+    arguments = (both, *ADAPTIVE, *OPTIONS, "training.validate_every=2", "training.learning_rate=0.3")
     model = train_model(tmp_path / "uninterrupted", dataset, *arguments)
     original_step = loop.train_step
 
@@ -172,5 +172,5 @@ def test_mixtures_that_cannot_be_trained_are_refused(
 
 
 def test_surrogates_without_weights_of_values_are_refused(dataset: Path, both: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"POD has losses without weights of single values.*deeponet, fno"):
-        train_model(tmp_path, dataset, both, "mixture.weights=[0.5,0.5]", "surrogate=pod", "~surrogate.modes")
+    with pytest.raises(UserError, match=r"PIDeepONet has losses without weights.*deeponet, fno"):
+        train_model(tmp_path, dataset, both, "mixture.weights=[0.5,0.5]", "surrogate=pi_deeponet")

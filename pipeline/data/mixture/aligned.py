@@ -14,13 +14,13 @@ import numpy as np
 from pipeline.data.dataset import Dataset
 from pipeline.data.mixture.conversion import Conversion, conversion_of, converted_statistics
 from pipeline.data.recorded_configuration import has_gaps, noise_of
+from pipeline.data.round_off import are_equal
 from pipeline.data.windows import StoredTrajectory, Windows
 from simsurrogate.errors import UserError
 from simsurrogate.spec import Spec
 
 #: The properties of the spec that all sources share. The channels, their units and the name may differ.
 _SHARED_PROPERTIES = ("axis_names", "lower", "extent", "boundaries", "boundary_values", "autonomous")
-_ROUND_OFF = 1e-6
 
 
 class AlignedSource(Dataset):
@@ -148,19 +148,10 @@ def _refuse_other_system(dataset: Dataset, spec: Spec, time_step: float) -> None
     differences = [
         f"{name}: {value!r} here, {expected!r} in the first data set"
         for name, (value, expected) in pairs.items()
-        if not _are_equal(value, expected)
+        if not are_equal(value, expected)
     ]
     if differences:
         raise UserError(
             f"dataset: {dataset.folder} does not fit the first data set: {'; '.join(differences)}. All data "
             "sets of a mixture hold the same system. Remove it from the list"
         )
-
-
-def _are_equal(first: Any, second: Any) -> bool:
-    """Return whether values are equal; numbers up to the round-off of coordinates in float32."""
-    if isinstance(first, tuple) and isinstance(second, tuple):
-        return len(first) == len(second) and all(map(_are_equal, first, second))
-    if isinstance(first, float) and isinstance(second, float):
-        return abs(first - second) <= _ROUND_OFF * max(abs(first), abs(second), 1e-300)
-    return bool(first == second)

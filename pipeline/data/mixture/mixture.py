@@ -37,7 +37,7 @@ class Mixture(Dataset):
         final_weights: the last shares; empty for `constant`.
 
     Raises:
-        UserError: a data set does not fit the first one, has no share, or lacks a split that is needed.
+        UserError: a data set does not fit the first one; or the schedule needs measured data.
     """
 
     def __init__(
@@ -72,27 +72,10 @@ class Mixture(Dataset):
             self.spec, [item.statistics for item in self.sources], self.weights
         )
         self.measured = tuple(index for index, source in enumerate(self.sources) if is_measured(source))
-        self._refuse_missing_data()
+        self._refuse_schedule_without_measured_data()
 
-    def _refuse_missing_data(self) -> None:
-        """Refuse sources without needed trajectories, and an adaptive schedule without measured data.
-
-        A source with the share 0 from the start to the end needs no training trajectories.
-        """
-        for index, source in enumerate(self.sources):
-            shares = {
-                "train": max(self.weights[index], self.final_weights[index]),
-                "valid": self.validation_weights[index],
-            }
-            kind = "measured data" if index in self.measured else "data"
-            for split, share in shares.items():
-                if share and source.num_trajectories(split) == 0:
-                    raise UserError(
-                        f"mixture: the {kind} in {source.folder} have no trajectory in the split {split}. "
-                        "The training split gives the batches, and the error on the valid split of measured "
-                        "data selects the weights of the model. Make the data set again with trajectories in "
-                        f"this split: samples.{split}=4 for generate, splits: {{{split}: 4}} for adopt"
-                    )
+    def _refuse_schedule_without_measured_data(self) -> None:
+        """Refuse an adaptive schedule without measured data. Every data set has a valid split."""
         if self.schedule == "adaptive" and not self.measured:
             raise UserError(
                 "mixture.schedule=adaptive follows the error on measured data, and no data set is declared "
