@@ -13,7 +13,7 @@ from pipeline import cli
 from pipeline.config import agreement
 from pipeline.config.settings import Settings
 from pipeline.data.lineage.family import Family
-from pipeline.data.lineage.tree import box_text, columns, tree_text
+from pipeline.data.lineage.tree import box_text, oldest_first, tree_text
 from pipeline.data.manifest import read_complete_manifest
 from pipeline.runs.folder import RunFolder
 from simsurrogate.files import is_read_only
@@ -37,13 +37,10 @@ def run(settings: Settings) -> None:
     from pipeline.plots.models import draw_tree
     from pipeline.plots.saving import save
 
-    places: dict[str, int] = {}
-    for key in keys:
-        for ancestor, column in columns(family, key).items():
-            places[ancestor] = max(column, places.get(ancestor, 0))
-    arrows = [(parent, key) for key in places for parent in family.parents(key)]
+    texts = {key: box_text(family, key) for key in oldest_first(family, keys)}
+    arrows = [(parent, key) for key in texts for parent in family.parents(key)]
     path = folder.path / "lineage.svg"
-    save(draw_tree({key: box_text(family, key) for key in places}, places, arrows), path)
+    save(draw_tree(texts, arrows), path)
     print(f"lineage: wrote {path}. Next: open it in a browser", flush=True)
 
 

@@ -14,8 +14,8 @@ from pipeline.plots.panels import WIDTH, finish_times_and_errors, make_logarithm
 _ROW_HEIGHT = 0.3
 #: The longest name in a figure, characters.
 _MAX_NAME = 28
-#: The size of a box of a family tree and the space around it, inches.
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 2.3, 0.7, 0.6, 0.3
+#: The size of a box of a family tree, the space around it, and the space between the rows, inches.
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _GAP_ROWS = 2.0, 0.6, 0.2, 0.2, 0.9
 _MODEL_COLOUR, _DATA_COLOUR = "#fbe3d6", "#dcebf5"
 
 
@@ -74,42 +74,40 @@ def _short(name: str) -> str:
     return name if len(name) <= _MAX_NAME else f"…{name[1 - _MAX_NAME :]}"
 
 
-def draw_tree(
-    texts: Mapping[str, str], columns: Mapping[str, int], arrows: Sequence[tuple[str, str]]
-) -> Figure:
+def draw_tree(texts: Mapping[str, str], arrows: Sequence[tuple[str, str]]) -> Figure:
     """Draw each text in a box, with arrows from an ancestor to its descendant.
 
+    Data sets are in the upper row and models in the lower row, so an arrow between them crosses no box.
+
     Args:
-        texts: the text of each box by its key. A text that starts with `model` gets another colour.
-        columns: the column of each box. Column 0 is on the right, and ancestors are on the left.
+        texts: the text of each box by its key, ancestors first. The text of a model starts with `model`.
         arrows: the keys of an ancestor and of its descendant.
     """
-    num_columns = max(columns.values()) + 1
-    rows: dict[int, list[str]] = {column: [] for column in range(num_columns)}
-    for key, column in columns.items():
-        rows[column].append(key)
-    num_rows = max(map(len, rows.values()))
-    width = num_columns * (_WIDTH + _GAP_X)
-    height = num_rows * (_HEIGHT + _GAP_Y) + _GAP_Y
+    x, places, was_model = _WIDTH / 2, dict[str, tuple[float, bool]](), None
+    for key, text in texts.items():
+        is_model = text.startswith("model")
+        if was_model is not None:
+            x += (_WIDTH + _GAP_X) / (1 if is_model == was_model else 2)
+        places[key], was_model = (x, is_model), is_model
+    width, height = x + _WIDTH / 2, 2 * (_HEIGHT + _GAP_Y) + _GAP_ROWS
+    heights = {False: height - _GAP_Y - _HEIGHT / 2, True: _GAP_Y + _HEIGHT / 2}
     figure = Figure(figsize=(width, height))
     panel = figure.add_axes((0, 0, 1, 1))
     panel.set(xlim=(0, width), ylim=(0, height))
     panel.axis("off")
-    centres = {}
-    for column, keys in rows.items():
-        for row, key in enumerate(keys):
-            x = width - (column + 0.5) * (_WIDTH + _GAP_X)
-            centres[key] = (x, height - (row + 0.5) * height / len(keys))
-    for key, (x, y) in centres.items():
-        colour = _MODEL_COLOUR if texts[key].startswith("model") else _DATA_COLOUR
+    for key, (centre, is_model) in places.items():
+        colour = _MODEL_COLOUR if is_model else _DATA_COLOUR
         box = {"boxstyle": "round,pad=0.4", "facecolor": colour, "edgecolor": "#777777"}
-        panel.text(x, y, texts[key], ha="center", va="center", fontsize="small", bbox=box)
-    for ancestor, descendant in arrows:
-        (x, y), (x_end, y_end) = centres[ancestor], centres[descendant]
-        panel.annotate(
-            "",
-            xy=(x_end - _WIDTH / 2, y_end),
-            xytext=(x + _WIDTH / 2, y),
-            arrowprops={"arrowstyle": "->", "color": "#555555"},
+        panel.text(
+            centre, heights[is_model], texts[key], ha="center", va="center", fontsize="small", bbox=box
         )
+    for ancestor, descendant in arrows:
+        ends = [
+            (places[key][0], heights[places[key][1]] + _HEIGHT / 2 * (1 if places[key][1] else -1))
+            for key in (ancestor, descendant)
+        ]
+        # A model that starts from the weights of another one is in the same row.
+        bend = "arc3,rad=-0.2" if places[ancestor][1] == places[descendant][1] else "arc3"
+        arrow = {"arrowstyle": "->", "color": "#555555", "connectionstyle": bend}
+        panel.annotate("", xy=ends[1], xytext=ends[0], arrowprops=arrow)
     return figure

@@ -10,7 +10,7 @@ import rdflib
 
 from pipeline.data import croissant
 from pipeline.data.lineage.family import DataNode, Family, ModelNode, Part
-from pipeline.data.lineage.tree import box_text, columns, tree_text
+from pipeline.data.lineage.tree import box_text, oldest_first, tree_text
 from pipeline.data.manifest import read_complete_manifest
 from pipeline.data.origin import Origin
 from pipeline.plots.models import draw_tree
@@ -71,13 +71,11 @@ def test_the_tree_is_printed_and_drawn(tmp_path: Path) -> None:
     family.check("here")
     assert family.newest_model == key("a", 4)
     assert tree_text(family, key("a", 4)) == TREE
-    places = columns(family, key("a", 4))
-    assert [places[key("a", number)] for number in (4, 3, 2, 1)] == [0, 2, 4, 6]
-    # The measurements belong to every model, and stand with the first one.
-    assert places[key("d", 2)] == 7
-    arrows = [(parent, child) for child in places for parent in family.parents(child)]
-    texts = {item: box_text(family, item) for item in places}
-    picture = save(draw_tree(texts, places, arrows), tmp_path / "tree.svg").read_text()
+    order = oldest_first(family, [key("a", 4)])
+    assert [name[:2] for name in order] == ["d1", "d2", "a1", "e1", "a2", "e2", "a3", "e3", "a4"]
+    arrows = [(parent, child) for child in order for parent in family.parents(child)]
+    texts = {item: box_text(family, item) for item in order}
+    picture = save(draw_tree(texts, arrows), tmp_path / "tree.svg").read_text()
     assert picture.count("3 trajectories: measurement") == 1
     assert all(key("a", number)[:12] in picture for number in (1, 2, 3, 4))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pipeline.data.lineage.family import Family, origin_texts
 
@@ -24,18 +24,18 @@ def box_text(family: Family, key: str) -> str:
     return f"data {family.data[key].name}\n{key[:12]}\n{count} trajectories: {kinds}"
 
 
-def columns(family: Family, key: str) -> dict[str, int]:
-    """Return the column of each box: the longest way from the model or the data set back to it."""
-    result: dict[str, int] = {}
-
-    def visit(child: str, column: int) -> None:
-        if column > result.get(child, -1):
-            result[child] = column
-            for parent in family.parents(child):
-                visit(parent, column + 1)
-
-    visit(key, 0)
-    return result
+def oldest_first(family: Family, keys: Iterable[str]) -> list[str]:
+    """Return the models and data sets with these hashes and all their ancestors, each after its parents."""
+    ordered: dict[str, None] = {}
+    pending = [(key, False) for key in keys]
+    while pending:
+        key, follows_its_parents = pending.pop()
+        if follows_its_parents:
+            ordered[key] = None
+        elif key not in ordered:
+            pending.append((key, True))
+            pending += [(parent, False) for parent in reversed(family.parents(key)) if parent not in ordered]
+    return list(ordered)
 
 
 def _lines(family: Family, key: str, start: str, further: str, seen: set[str]) -> Iterator[str]:
