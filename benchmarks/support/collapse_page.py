@@ -40,7 +40,8 @@ the solver's distribution. All generations are compared with the solver, on test
 - **small scales**: energy in the upper third of the wave numbers at the end, over that of the solver.
 - **variance**: variance of the states over the trajectories at the end, over that of the solver.
 
-Numbers are means over {seeds} seeds, with their range.
+With accumulate, each generation also trains longer, which lowers the error by itself: compare its later
+generations with each other. Numbers are means over {seeds} seeds, with their range.
 """
 
 _REMEDY = """
