@@ -121,7 +121,7 @@ def test_the_validation_finds_trajectories_of_another_solver(project: Project) -
     """A manifest that claims other sources than those that computed its shards, as older releases wrote."""
     change(project.solver, "-4 * np.pi**2 * self.diffusivity", "-4.001 * np.pi**2 * self.diffusivity")
     with (
-        patch("pipeline.physics_checks.results.has_changed_sources", return_value=False),
+        patch("pipeline.physics_checks.data_solver.has_changed_sources", return_value=False),
         pytest.raises(UserError, match=r"recomputed: .*temperature of trajectory \d+ differs by"),
     ):
         project.run(validate.run)
