@@ -18,8 +18,8 @@ from simsurrogate.discovery import installed_entry_points
 from simsurrogate.memory import explain_limited_address_space
 
 _COMMANDS = (
-    *("generate", "adopt", "validate", "train", "evaluate", "worth", "chain", "compare", "check", "lineage"),
-)
+    "generate", "adopt", "validate", "train", "evaluate", "worth", "chain", "compare", "check", "lineage",
+)  # fmt: skip
 _EXAMPLES = (
     ("simsurrogate chain experiment=smoke", "all stages in seconds, on this machine"),
     ("mpirun -n 4 simsurrogate generate solver=heat run=runs/heat", "one stage on four ranks"),

@@ -68,7 +68,7 @@ def read_measurements(folder: Path) -> list[Measurement]:
 def write(measurements: Sequence[Measurement], titles: Mapping[str, str], place: studies.Place) -> None:
     """Draw the figures, and write the page."""
     seeds = len({measurement.seed for measurement in measurements})
-    sections = [_HEAD.format(seeds=seeds), "## What follows for a user\n", *_advice(measurements, titles)]
+    sections = [_HEAD.format(seeds=seeds), "## Advice for users\n", *_advice(measurements, titles)]
     for system, title in titles.items():
         own = [measurement for measurement in measurements if measurement.system == system]
         path = place.save(draw(own, title), f"collapse-{system}")

@@ -44,7 +44,7 @@ and frames, and over {seeds} seeds with their range.
 **Saved** is the number of measured trajectories that measured data alone need for the same error, minus the
 number in use. It is interpolated between the logarithms of numbers and errors.
 
-## What follows for a user
+## Advice for users
 
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -124,25 +124,6 @@ class Family(Document):
     def newest_model(self) -> str:
         """The hash of the model that no other model or data set descends from."""
         return next(key for key in self.roots if key in self.models)
-
-    def ancestors_of(self, *keys: str) -> Family:
-        """Return the models and data sets with these hashes, and all their ancestors."""
-        reached = {key for start in keys for key, _ in self.walk(start)}
-        return Family(
-            data={key: node for key, node in self.data.items() if key in reached},
-            models={key: node for key, node in self.models.items() if key in reached},
-        )
-
-    def walk(self, start: str) -> Iterator[tuple[str, int]]:
-        """Yield each hash of a tree once, with its depth below `start`; parents after their child."""
-        pending, seen = [(start, 0)], set()
-        while pending:
-            key, depth = pending.pop()
-            if key in seen:
-                continue
-            seen.add(key)
-            yield key, depth
-            pending += [(parent, depth + 1) for parent in reversed(self.parents(key))]
 
     def check(self, source: str) -> None:
         """Check that every ancestor is there and that nothing descends from itself.
