@@ -10,10 +10,11 @@ import torch
 
 import surrogates
 from pipeline.config.settings import Training
-from pipeline.training import checkpoint, loop, option_checks
+from pipeline.training import checkpoint, option_checks
 from pipeline.training.fine_tuning import keep_weights, merge_adapters
 from simsurrogate.errors import UserError
 from surrogates import store
+from tests.support.trainings.power_failures import resumed_model
 from tests.support.trainings.training_cases import (
     are_identical,
     read_settings,
@@ -45,7 +46,6 @@ def test_kept_weights_do_not_change_and_a_killed_training_resumes_exactly(
     dataset: Path,
     undisturbed_model: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     arguments = (*overrides, f"training.start_from={undisturbed_model}", "model=tuned", "training.ema=0.9")
     model = train_model(tmp_path / "uninterrupted", dataset, *arguments)
@@ -63,18 +63,8 @@ def test_kept_weights_do_not_change_and_a_killed_training_resumes_exactly(
         "the saved model is the tuned model, without adapters"
     )
 
-    original_step = loop.train_step
-
-    def failing_step(*step_arguments: object) -> tuple[float, float]:
-        if step_arguments[2].step == 17:  # type: ignore[attr-defined]
-            raise RuntimeError("the power failed")
-        return original_step(*step_arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(loop, "train_step", failing_step)
-    with pytest.raises(RuntimeError, match="power"):
-        train_model(tmp_path / "killed", dataset, *arguments)
-    monkeypatch.undo()
-    assert are_identical(train_model(tmp_path / "killed", dataset, *arguments), model)
+    resumed = resumed_model(tmp_path / "killed", dataset, *arguments, failed_step=17)
+    assert are_identical(resumed, model)
 
 
 def predicted(model: Path) -> torch.Tensor:

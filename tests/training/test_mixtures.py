@@ -13,15 +13,15 @@ from pipeline import evaluate, validate
 from pipeline.data.dataset import Dataset
 from pipeline.data.mixture import Mixture, is_measured
 from pipeline.evaluation import schema
-from pipeline.training import loop
-from pipeline.training.task import TrainingTask
 from simsurrogate.errors import UserError
 from surrogates import store
 from tests.support.trainings.measured_data import NOISE, measured_dataset
+from tests.support.trainings.power_failures import resumed_model
 from tests.support.trainings.training_cases import (
     are_identical,
     generate_dataset,
     read_settings,
+    task_of,
     tiny_arguments,
     train_model,
     train_together,
@@ -41,35 +41,18 @@ def both(dataset: Path, measured: Path) -> str:
     return f"dataset=[{dataset},{measured}]"
 
 
-def task_of(dataset: Path, *overrides: str) -> TrainingTask:
-    return TrainingTask.of(
-        Dataset.open(dataset), read_settings(*tiny_arguments(Path("run"), dataset, *overrides))
-    )
-
-
 def test_an_adaptive_mixture_with_gaps_resumes_exactly_and_is_evaluated_apart(
     dataset: Path,
     measured: Path,
     both: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     # A large learning rate, so that some validations have no smaller error.
     arguments = (both, *ADAPTIVE, *OPTIONS, "training.validate_every=2", "training.learning_rate=0.3")
     model = train_model(tmp_path / "uninterrupted", dataset, *arguments)
-    original_step = loop.train_step
-
-    def failing_step(*arguments: object) -> tuple[float, float]:
-        if arguments[2].step == 18:  # type: ignore[attr-defined]
-            raise RuntimeError("the power failed")
-        return original_step(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(loop, "train_step", failing_step)
-    with pytest.raises(RuntimeError, match="power"):
-        train_model(tmp_path / "killed", dataset, *arguments)
-    monkeypatch.undo()
-    assert are_identical(train_model(tmp_path / "killed", dataset, *arguments), model)
+    resumed = resumed_model(tmp_path / "killed", dataset, *arguments, failed_step=18)
+    assert are_identical(resumed, model)
     errors = np.loadtxt(model / "log.csv", delimiter=",", skiprows=1)[:, 3]
     assert (errors[1:9] >= np.minimum.accumulate(errors[:8])).any(), "the schedule has adapted before step 18"
     identity = store.description(model)["configuration"]

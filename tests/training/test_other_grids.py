@@ -10,17 +10,18 @@ import safetensors.torch
 import torch
 
 from pipeline.data.dataset import Dataset
-from pipeline.training import loop, option_checks
+from pipeline.training import option_checks
 from pipeline.training.batches.order import BatchOrder
 from pipeline.training.batches.sources import GridData
-from pipeline.training.task import TrainingTask
 from simsurrogate.errors import UserError
 from surrogates import store
 from tests.support import problems
+from tests.support.trainings.power_failures import resumed_model
 from tests.support.trainings.training_cases import (
     are_identical,
     generate_dataset,
     read_settings,
+    task_of,
     tiny_arguments,
     train_model,
     train_together,
@@ -40,28 +41,12 @@ def on_both(other_dataset: Path) -> str:
     return f"training.other_grids=[{other_dataset}]"
 
 
-def task_of(dataset: Path, *overrides: str) -> TrainingTask:
-    return TrainingTask.of(
-        Dataset.open(dataset), read_settings(*tiny_arguments(Path("run"), dataset, *overrides))
-    )
-
-
 def test_a_training_on_two_grids_resumes_exactly(
-    dataset: Path, other_dataset: Path, on_both: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: Path, other_dataset: Path, on_both: str, tmp_path: Path
 ) -> None:
     model = train_model(tmp_path / "uninterrupted", dataset, on_both, *OPTIONS)
-    original_step = loop.train_step
-
-    def failing_step(*arguments: object) -> tuple[float, float]:
-        if arguments[2].step == 18:  # type: ignore[attr-defined]
-            raise RuntimeError("the power failed")
-        return original_step(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(loop, "train_step", failing_step)
-    with pytest.raises(RuntimeError, match="power"):
-        train_model(tmp_path / "killed", dataset, on_both, *OPTIONS)
-    monkeypatch.undo()
-    assert are_identical(train_model(tmp_path / "killed", dataset, on_both, *OPTIONS), model)
+    resumed = resumed_model(tmp_path / "killed", dataset, on_both, *OPTIONS, failed_step=18)
+    assert are_identical(resumed, model)
     description = store.description(model)
     assert description["configuration"]["training"]["other_grids"] == [Dataset.open(other_dataset).identity]
     assert store.load(model).problem.spec.shape == (24,)

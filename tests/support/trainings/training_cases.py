@@ -15,8 +15,10 @@ from omegaconf import OmegaConf
 from pipeline import generate, train, validate
 from pipeline.config import settings as settings_module
 from pipeline.config.settings import Settings
+from pipeline.data.dataset import Dataset
 from pipeline.runs.folder import RunFolder
 from pipeline.training import checkpoint, fit
+from pipeline.training.task import TrainingTask
 from tests.support.launching import forked_mpi_command, require_success, run
 
 TINY_TRAINING = (
@@ -69,6 +71,12 @@ def train_model(folder: Path, dataset: Path, *overrides: str, draw_figure: bool 
     with patch.object(fit, "draw_curves", fit.draw_curves if draw_figure else no_curves):
         train.run(settings)
     return RunFolder.of(settings).model_folder
+
+
+def task_of(dataset: Path, *overrides: str) -> TrainingTask:
+    """Return the task of a tiny training."""
+    arguments = tiny_arguments(Path("run"), dataset, *overrides)
+    return TrainingTask.of(Dataset.open(dataset), read_settings(*arguments))
 
 
 def no_curves(folder: Path) -> None:
