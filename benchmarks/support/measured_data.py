@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks.support.training import generate_dataset
 from pipeline.data.dataset import Dataset
+from tests.adoption.sources import write_periodic_boundaries
 
 CELLS, FINER = 24, 3
 #: The true conductivity over the recorded conductivity.
@@ -149,19 +150,7 @@ def _write_file(file: h5py.File, measured: Measured) -> None:
         dataset = scalars.create_dataset(name, data=values)
         unit = {"mean_diffusivity": "m^2/s", "log_deviation": "1", "amplitude": "K"}[name]
         dataset.attrs.update({"sample_varying": True, "time_varying": False, "units": unit})
-    conditions = file.create_group("boundary_conditions")
-    for axis in "xy":
-        group = conditions.create_group(f"{axis}_periodic")
-        group.attrs.update(
-            {
-                "associated_dims": np.array([axis], dtype=text),
-                "associated_fields": np.array([], dtype=text),
-                "bc_type": "PERIODIC",
-                "sample_varying": False,
-                "time_varying": False,
-            }
-        )
-        group["mask"] = np.isin(np.arange(CELLS), (0, CELLS - 1))
+    write_periodic_boundaries(file, CELLS)
     group = file.create_group("t0_fields")
     group.attrs["field_names"] = np.array(["temperature", "diffusivity"], dtype=text)
     for name, values, unit in (

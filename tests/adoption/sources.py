@@ -59,21 +59,7 @@ def well_file(path: Path, rows: slice = slice(None), **attributes: Any) -> None:
         scalars.attrs["field_names"] = np.array(["diffusivity"], dtype=text)
         scalar = scalars.create_dataset("diffusivity", data=diffusivity)
         scalar.attrs.update({"sample_varying": True, "time_varying": False, "units": "m^2/s"})
-        conditions = file.create_group("boundary_conditions")
-        for axis in "xy":
-            group = conditions.create_group(f"{axis}_periodic")
-            group.attrs.update(
-                {
-                    "associated_dims": np.array([axis], dtype=text),
-                    "associated_fields": np.array([], dtype=text),
-                    "bc_type": "PERIODIC",
-                    "sample_varying": False,
-                    "time_varying": False,
-                }
-            )
-            mask = np.zeros(CELLS, bool)
-            mask[[0, -1]] = True
-            group.create_dataset("mask", data=mask)
+        write_periodic_boundaries(file, CELLS)
         fields: tuple[dict[str, tuple[np.ndarray, str]], ...] = (
             {"u": (heat, "K"), "source": (np.ones((CELLS, CELLS), np.float32), "K/s")},
             {"flux": (np.stack([heat, 2 * heat], axis=-1), "K m/s")},
@@ -94,6 +80,24 @@ def well_file(path: Path, rows: slice = slice(None), **attributes: Any) -> None:
                     }
                 )
         file.attrs.update(attributes)
+
+
+def write_periodic_boundaries(file: h5py.File, num_cells: int) -> None:
+    """Write the group of the boundary conditions of a periodic box with the axes x and y."""
+    text = h5py.string_dtype()
+    conditions = file.create_group("boundary_conditions")
+    for axis in "xy":
+        group = conditions.create_group(f"{axis}_periodic")
+        group.attrs.update(
+            {
+                "associated_dims": np.array([axis], dtype=text),
+                "associated_fields": np.array([], dtype=text),
+                "bc_type": "PERIODIC",
+                "sample_varying": False,
+                "time_varying": False,
+            }
+        )
+        group["mask"] = np.isin(np.arange(num_cells), (0, num_cells - 1))
 
 
 def well(folder: Path) -> tuple[Path, str]:
